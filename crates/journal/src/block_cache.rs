@@ -20,7 +20,6 @@ pub(crate) type BlockId = (u64, u64);
 pub(crate) struct BlockCache {
     bytes_max: u64,
     readers: AtomicU64,
-    /// After a panic between two of its steps a block is at worst fetched again, or some memory wasted.
     state: Mutex<State>,
 }
 
@@ -28,6 +27,7 @@ pub(crate) struct BlockCache {
 struct State {
     /// Blocks with the tick of their last use.
     blocks: HashMap<BlockId, (u64, Arc<[u8]>)>,
+    /// The same blocks in the order of their last use.
     by_tick: BTreeMap<u64, BlockId>,
     bytes: u64,
     tick: u64,
@@ -56,16 +56,18 @@ impl BlockCache {
         self.state.lock().remove(id)
     }
 
+    /// Whether a block is cached; does not count as a use.
     pub(crate) fn contains(&self, id: BlockId) -> bool {
         self.state.lock().blocks.contains_key(&id)
     }
 
+    /// Adds or replaces a block and evicts old ones. A block above the limit is not kept.
     pub(crate) fn put(&self, id: BlockId, block: Arc<[u8]>) {
         let mut state = self.state.lock();
         state.remove(id);
         state.insert(id, block);
         while state.bytes > self.bytes_max {
-            let Some(oldest) = state.by_tick.first_key_value().map(|(_, id)| *id) else { return };
+            let Some((_, oldest)) = state.by_tick.pop_first() else { return };
             state.remove(oldest);
         }
     }
@@ -77,7 +79,7 @@ impl BlockCache {
         own.into_iter().for_each(|id| drop(state.remove(id)));
     }
 
-    /// Cached bytes.
+    /// Total size of the cached blocks, in bytes.
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> u64 {
         self.state.lock().bytes

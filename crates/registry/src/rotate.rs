@@ -1,4 +1,5 @@
-//! Key rotation by rewrapping: adds an epoch, wraps every keyspace key under it, and destroys the old epoch.
+//! Key rotation by rewrapping: adds an epoch, wraps every keyspace key under it, and destroys the old epochs. An epoch
+//! is one version of a tenant's key.
 //!
 //! Each step is durable before the next, and the journals tell what is left to do:
 //! 1. `EpochAdded` in control. A crash after it leaves two epochs; keys under both open, and new keys are wrapped under
@@ -25,14 +26,15 @@ use kernel::{Code, Error, KeyEpoch, Result, TenantId, Timestamp, limits};
 use std::{sync::Arc, time::Duration};
 use vault::{Key, KeyspaceKind};
 
-/// Status of a tenant's keys.
+/// Status of a tenant's keys. The numbers of wraps are upper bounds: the tenant's own keyspaces count from the start of
+/// a rotation on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyStatus {
     /// Key epochs, oldest first.
     pub epochs: Vec<EpochStatus>,
     /// Epoch under which new keys are wrapped.
     pub current: KeyEpoch,
-    /// Keyspaces that are done and all of them, while a rotation is unfinished.
+    /// Number of keyspaces that are rewrapped and number of all, while a rotation is unfinished.
     pub rotating: Option<(u64, u64)>,
     /// The provider and the key that wrap the current epoch.
     pub key: (String, String),
@@ -66,7 +68,8 @@ pub struct EpochStatus {
 pub struct FinishedRotation {
     /// Epoch under which everything is wrapped now.
     pub epoch: KeyEpoch,
-    /// Certificate of the destruction of the other epochs; `None` if they were gone already.
+    /// Certificate of the destruction of the other epochs, an earlier attempt's if that retired them; `None` if there
+    /// were no others.
     pub certificate: Option<Certificate>,
 }
 
@@ -163,8 +166,8 @@ impl Registry {
         Ok(KeyStatus { epochs, current, rotating, key, state, next_rotation })
     }
 
-    /// Returns tenants for which a rotation should begin: their keys are older than their own rule or the configuration
-    /// allows, or a rotation of theirs failed halfway.
+    /// Returns tenants for which a rotation should begin. They have a rule, of their own or by the configuration, and
+    /// their keys are older than it allows or their last rotation failed halfway.
     pub fn rotations_due(&self) -> Vec<TenantId> {
         let now = self.inner.env.clock.now();
         self.inner.control.read(|s| {
@@ -315,7 +318,8 @@ impl Registry {
                 Ok((Some(event), Some(certificate)))
             })
             .await?;
-        // The old epochs leave memory first, then the disk, then the provider.
+        // Now that this is durable, the old epochs leave memory first, so that nothing is wrapped under them any more,
+        // then the disk, and last the provider, where nothing can be undone.
         let mut keys = open_tenant.keys();
         for old in keys.epochs().into_iter().filter(|e| *e != epoch) {
             keys = Arc::new(keys.without(old));

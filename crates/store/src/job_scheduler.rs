@@ -1,7 +1,7 @@
 //! Schedules maintenance: permits that bound the number of concurrent jobs and the bytes that they use together.
 //!
-//! Guarantees that tenants take turns, the one served longest ago first, and that the oldest job of a tenant comes
-//! first; so a busy tenant delays another by at most one job. A job larger than the whole budget runs alone. The next
+//! Tenants take turns, the one served longest ago first, and the oldest job of a tenant comes first. So besides jobs
+//! that run already, a tenant waits for at most one job of each other tenant. A job larger than the whole budget runs alone. The next
 //! job in line is never overtaken by a smaller one: otherwise a stream of small jobs would starve a large one.
 
 use kernel::Incarnation;
@@ -24,7 +24,8 @@ struct State {
     jobs: usize,
     bytes: u64,
     waiting: BTreeMap<Incarnation, VecDeque<WaitingJob>>,
-    /// When each tenant was served last, as a count of permits. Only tenants that wait or run are listed.
+    /// When each tenant was served last, as a count of permits. A tenant without jobs is forgotten once no other waits;
+    /// one that is not listed is served first.
     served: BTreeMap<Incarnation, ServedTenant>,
     arrivals: u64,
     permits: u64,
@@ -37,6 +38,7 @@ struct ServedTenant {
 }
 
 struct WaitingJob {
+    /// Memory that the job is expected to use.
     bytes: u64,
     /// Position in the order of arrival.
     arrival: u64,
@@ -63,7 +65,8 @@ impl JobScheduler {
         Arc::new(Self { jobs_max: jobs_max.max(1), bytes_max, state: Mutex::default() })
     }
 
-    /// Waits for a permit for a job of this tenant that uses `bytes`. A caller that stops waiting is skipped.
+    /// Waits for a permit for a job of this tenant that uses `bytes` of memory. A caller that stops waiting is skipped.
+    /// A job must not acquire a second permit: it could wait for itself.
     pub(crate) async fn acquire(self: &Arc<Self>, tenant: Incarnation, bytes: u64) -> JobPermit {
         loop {
             let (reply, permit) = oneshot::channel();
@@ -87,12 +90,17 @@ impl JobScheduler {
         SchedulerLoad { running: state.jobs as u64, waiting, bytes: state.bytes }
     }
 
-    /// Grants permits as far as the budget allows.
+    /// Grants permits as far as the budget allows. Called after every change of the queue or the budget.
     fn serve(self: &Arc<Self>) {
         loop {
             let mut state = self.state();
             let Some(tenant) = state.next() else { return };
-            let Some(bytes) = state.first(tenant).map(|first| first.bytes) else { return };
+            let Some(first) = state.first(tenant) else { return };
+            if first.reply.is_closed() {
+                state.skip(tenant);
+                continue;
+            }
+            let bytes = first.bytes;
             let fits = state.jobs < self.jobs_max && state.bytes.saturating_add(bytes) <= self.bytes_max;
             if !fits && state.jobs > 0 {
                 return;
@@ -128,12 +136,18 @@ impl State {
         self.waiting.get(&tenant)?.front()
     }
 
-    fn take(&mut self, tenant: Incarnation, bytes: u64) -> Option<WaitingJob> {
+    /// Removes the first job of a tenant without a permit.
+    fn skip(&mut self, tenant: Incarnation) -> Option<WaitingJob> {
         let queue = self.waiting.get_mut(&tenant)?;
         let first = queue.pop_front()?;
         if queue.is_empty() {
             self.waiting.remove(&tenant);
         }
+        Some(first)
+    }
+
+    fn take(&mut self, tenant: Incarnation, bytes: u64) -> Option<WaitingJob> {
+        let first = self.skip(tenant)?;
         self.jobs += 1;
         self.bytes += bytes;
         self.permits += 1;

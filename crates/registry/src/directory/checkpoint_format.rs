@@ -1,6 +1,9 @@
 //! The body of a directory's checkpoint: a table of settings, then the namespaces in order of their names, in binary. A
-//! tenant may have a hundred thousand namespaces, and its first request after a start waits for this to be decoded. API
-//! keys and prefixes to be removed are few and follow as JSON.
+//! tenant may have a hundred thousand namespaces, and its first request after a start waits for this to be decoded. What
+//! is little follows as JSON: API keys, prefixes whose objects must still be deleted, and the number of keys that each
+//! key epoch has wrapped.
+//!
+//! The journal has authenticated the bytes that are decoded here, so the checks find faults of ours, not tampering.
 //!
 //! The layout is in `schemas/registry.md`.
 
@@ -25,6 +28,7 @@ struct CheckpointTail {
     #[serde(with = "keyed")]
     keys: BTreeMap<KeyId, StoredApiKey>,
     pending_prefixes: Vec<String>,
+    /// Number of keys that each key epoch has wrapped so far, those of deleted namespaces included.
     wraps: BTreeMap<u32, u64>,
 }
 
@@ -36,6 +40,7 @@ struct SettingsRow(#[serde(with = "SettingsForm")] NamespaceSettings);
 pub(super) fn encode(state: &DirectoryState) -> Result<Zeroizing<Vec<u8>>> {
     let mut table: Vec<&NamespaceSettings> = Vec::new();
     let mut known: HashMap<*const NamespaceSettings, u32> = HashMap::new();
+    // An estimate for each namespace: 35 bytes, a name and a wrapped key.
     let mut body = Zeroizing::new(Vec::with_capacity(state.namespaces.len() * 192));
     for (name, entry) in &state.namespaces {
         // Entries that share an allocation share a row; equal settings may still have several rows.
@@ -61,7 +66,7 @@ pub(super) fn encode(state: &DirectoryState) -> Result<Zeroizing<Vec<u8>>> {
         pending_prefixes: state.pending_prefixes.clone(),
         wraps: state.wraps.clone(),
     })?;
-    let mut out = Zeroizing::new(Vec::with_capacity(13 + table.len() + body.len() + rest.len()));
+    let mut out = Zeroizing::new(Vec::with_capacity(9 + table.len() + body.len() + rest.len()));
     out.push(VERSION);
     out.extend_from_slice(&to_u32(table.len()).to_le_bytes());
     out.extend_from_slice(&table);
@@ -71,7 +76,10 @@ pub(super) fn encode(state: &DirectoryState) -> Result<Zeroizing<Vec<u8>>> {
     Ok(out)
 }
 
-/// Decodes the output of [`encode`]. Refuses bytes that are incomplete or out of order.
+/// Decodes the output of [`encode`].
+///
+/// # Errors
+/// Another version; bytes that are incomplete; names that are not in strictly ascending order.
 pub(super) fn decode(bytes: &[u8]) -> Result<DirectoryState> {
     let mut r = ByteReader::new(bytes, "a directory's checkpoint");
     let version = r.u8()?;
@@ -91,7 +99,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<DirectoryState> {
     }
     let rest: CheckpointTail = codec::decode(DirectoryState::NAME, r.rest())?;
     let recent_settings = table.into_iter().take(super::RECENT_SETTINGS_MAX).collect();
-    // The list is sorted already, so the map is built in one pass and without gaps.
+    // The list is sorted, so that the map is built in one pass, with full nodes.
     let namespaces = namespaces.into_iter().collect();
     let CheckpointTail { keys, pending_prefixes, wraps } = rest;
     Ok(DirectoryState { namespaces, keys, pending_prefixes, wraps, purge_due: false, recent_settings })
@@ -114,10 +122,10 @@ fn namespace(
 }
 
 fn to_u32(count: usize) -> u32 {
-    u32::try_from(count).expect("namespaces and settings are far fewer than 2^32")
+    u32::try_from(count).expect("counts and the table's length are far below 2^32")
 }
 
-/// Format version, the first byte. Any other value is another version; JSON begins with 123.
+/// Format version, the first byte. It must never be 123, with which JSON begins.
 const VERSION: u8 = 0;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Examines a closed namespace without opening it, so that deleted documents are erased even where nobody writes.
+//! Examines a closed namespace without opening it, so that deleted documents are erased even in a namespace without writes.
 //!
 //! Its checkpoint records since when something in its objects has been deleted, its log when the first entry was written
 //! that may have deleted something, and the object names show orphans. No segment is read. The namespace is opened only

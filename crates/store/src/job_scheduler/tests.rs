@@ -81,3 +81,21 @@ async fn a_caller_that_stops_waiting_is_skipped() {
     drop(waits.await);
     assert_eq!(schedule.load(), SchedulerLoad::default());
 }
+
+/// Permits that came back from callers who had gone were once served within each other, which ended the process.
+#[tokio::test]
+async fn any_number_of_callers_may_go_away() {
+    let [busy, quiet] = tenants();
+    let schedule = JobScheduler::new(1, 100);
+    let first = schedule.acquire(busy, 1).await;
+    let mut gone: Vec<_> = (0..100_000).map(|_| Box::pin(schedule.acquire(busy, 1))).collect();
+    for job in &mut gone {
+        assert!(poll!(job.as_mut()).is_pending());
+    }
+    drop(gone);
+    let mut next = Box::pin(schedule.acquire(quiet, 1));
+    assert!(poll!(next.as_mut()).is_pending());
+    drop(first);
+    drop(next.await);
+    assert_eq!(schedule.load(), SchedulerLoad::default(), "they are skipped");
+}

@@ -19,7 +19,7 @@ use crate::{
     job_scheduler::JobPermit,
     maintenance::{
         flush::{Frozen, JOB_FACTOR, delete_obsolete},
-        queue::{BuiltMerge, Job, MergeStep, Message},
+        queue::{BuiltMerge, Job, JobMessage, MergeStep},
         state::{MaintenanceState, RunningMerge},
     },
     state::{
@@ -42,7 +42,7 @@ pub(super) fn start(
     state: &mut MaintenanceState,
     inputs: Vec<LiveSegment>,
     as_of: Timestamp,
-    messages: UnboundedSender<Message>,
+    messages: UnboundedSender<JobMessage>,
 ) {
     if state.merge.is_some() {
         return;
@@ -56,8 +56,8 @@ pub(super) fn start(
     });
 }
 
-fn send(messages: &UnboundedSender<Message>, core: &Arc<NamespaceCore>, step: MergeStep) {
-    let _namespace_is_closed = messages.send(Message { core: HeldCore::new(core), job: Job::Merge(step) });
+fn send(messages: &UnboundedSender<JobMessage>, core: &Arc<NamespaceCore>, step: MergeStep) {
+    let _namespace_is_closed = messages.send(JobMessage { core: HeldCore::new(core), job: Job::Merge(step) });
 }
 
 async fn build(core: &NamespaceCore, inputs: &[LiveSegment]) -> Result<Option<BuiltMerge>, Error> {
@@ -103,7 +103,7 @@ pub(super) async fn next_step(
     core: &Arc<NamespaceCore>,
     state: &mut MaintenanceState,
     step: MergeStep,
-    messages: UnboundedSender<Message>,
+    messages: UnboundedSender<JobMessage>,
 ) -> Result<(), Error> {
     let outcome = take_step(core, state, step, messages).await;
     if matches!(outcome, Ok(Next::Put)) {
@@ -127,7 +127,7 @@ async fn take_step(
     core: &Arc<NamespaceCore>,
     state: &mut MaintenanceState,
     step: MergeStep,
-    messages: UnboundedSender<Message>,
+    messages: UnboundedSender<JobMessage>,
 ) -> Result<Next, Error> {
     let Some(merge) = &mut state.merge else { return Ok(Next::End) };
     let (inputs, as_of) = (merge.inputs.clone(), merge.as_of);
@@ -161,7 +161,7 @@ fn start_put(
     core: &Arc<NamespaceCore>,
     bytes: Zeroizing<Vec<u8>>,
     permit: JobPermit,
-    messages: UnboundedSender<Message>,
+    messages: UnboundedSender<JobMessage>,
 ) {
     let held = core.clone();
     core.shared.config.tracker.spawn(async move {

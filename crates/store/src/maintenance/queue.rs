@@ -20,13 +20,13 @@ use zeroize::Zeroizing;
 /// Queue of a namespace's maintenance task. The task ends when all its queues are dropped.
 #[derive(Clone)]
 pub(crate) struct MaintenanceQueue {
-    messages: mpsc::UnboundedSender<Message>,
-    status: Arc<Status>,
+    messages: mpsc::UnboundedSender<JobMessage>,
+    status: Arc<MaintenanceStatus>,
 }
 
 /// What others see of the task.
 #[derive(Default)]
-pub(super) struct Status {
+pub(super) struct MaintenanceStatus {
     /// Whether a message waits that starts what is due.
     pub(super) is_started: AtomicBool,
     /// Whether a job runs.
@@ -40,34 +40,34 @@ pub(super) struct Status {
 }
 
 /// A job, with the namespace that it is for.
-pub(super) struct Message {
+pub(super) struct JobMessage {
     pub(super) core: HeldCore,
     pub(super) job: Job,
 }
 
-pub(super) type Reply<T> = oneshot::Sender<T>;
+pub(super) type JobReply<T> = oneshot::Sender<T>;
 
 pub(super) enum Job {
-    /// Runs what is due, unless a failure was a moment ago. Nobody has to wait for it.
-    RunDue(Option<Reply<()>>),
+    /// Runs what is due, unless a failure was a moment ago. A caller may wait for it.
+    RunDue(Option<JobReply<()>>),
     /// Runs what is due and reports how it went.
-    Run(Reply<Result<(), Error>>),
+    Run(JobReply<Result<(), Error>>),
     /// Flushes the memtable whatever its size, then runs what is due.
-    Flush(Reply<Result<(), Error>>),
+    Flush(JobReply<Result<(), Error>>),
     /// Deletes orphans. Returns whether none is left.
-    CollectOrphans(Reply<Result<bool, Error>>),
+    CollectOrphans(JobReply<Result<bool, Error>>),
     /// Seals some objects again under the newest key. Returns what was sealed; nothing if no object is left.
-    ReencryptObjects(Reply<Result<NamespaceReencryption, Error>>),
+    ReencryptObjects(JobReply<Result<NamespaceReencryption, Error>>),
     /// Covers the log under the newest key, and counts what every key seals.
-    ReencryptLog(Reply<Result<NamespaceReencryption, Error>>),
+    ReencryptLog(JobReply<Result<NamespaceReencryption, Error>>),
     /// Erases the bytes of deleted documents.
-    Erase(Vec<DocumentId>, Audience, Reply<Result<DocumentErasureResult, Error>>),
+    Erase(Vec<DocumentId>, Audience, JobReply<Result<DocumentErasureResult, Error>>),
     /// Answers once no merge runs.
-    WaitForMerge(Reply<()>),
+    WaitForMerge(JobReply<()>),
     /// The running merge got to its next step.
     Merge(MergeStep),
     /// Answers once no job uses the journal, and runs no more.
-    Close(Reply<()>),
+    Close(JobReply<()>),
 }
 
 /// What a merge's own task has done.
@@ -105,14 +105,14 @@ impl Job {
 
 impl MaintenanceQueue {
     /// Creates a queue, with what its task receives and shows.
-    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Message>, Arc<Status>) {
+    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<JobMessage>, Arc<MaintenanceStatus>) {
         let (messages, received) = mpsc::unbounded_channel();
-        let status = Arc::<Status>::default();
+        let status = Arc::<MaintenanceStatus>::default();
         (Self { messages, status: status.clone() }, received, status)
     }
 
-    /// For merges, which send their steps. Weak, so that the task ends when nobody else can send.
-    pub(super) fn downgrade(&self) -> mpsc::WeakUnboundedSender<Message> {
+    /// For merges, which send their steps. Weak, so that the task ends when its queues are dropped.
+    pub(super) fn downgrade(&self) -> mpsc::WeakUnboundedSender<JobMessage> {
         self.messages.downgrade()
     }
 
@@ -208,7 +208,7 @@ impl MaintenanceQueue {
         self.status.obsolete.load(Ordering::Acquire)
     }
 
-    async fn ask<T>(&self, core: &Arc<NamespaceCore>, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, Error> {
+    async fn ask<T>(&self, core: &Arc<NamespaceCore>, job: impl FnOnce(JobReply<T>) -> Job) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
         self.send(core, job(reply));
         answer.await.map_err(task_ended)
@@ -216,7 +216,7 @@ impl MaintenanceQueue {
 
     fn send(&self, core: &Arc<NamespaceCore>, job: Job) {
         // If the task has ended, the reply is dropped with the message, and its caller learns of it.
-        let _task_has_ended = self.messages.send(Message { core: HeldCore::new(core), job });
+        let _task_has_ended = self.messages.send(JobMessage { core: HeldCore::new(core), job });
     }
 }
 
@@ -241,7 +241,7 @@ impl DocumentErasure {
     }
 }
 
-pub(super) fn is_paused(core: &NamespaceCore, status: &Status) -> bool {
+pub(super) fn is_paused(core: &NamespaceCore, status: &MaintenanceStatus) -> bool {
     millis(core.shared.config.clock.monotonic()) < status.not_before.load(Ordering::Relaxed)
 }
 

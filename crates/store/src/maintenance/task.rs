@@ -8,7 +8,7 @@ use crate::{
     Error,
     maintenance::{
         erase, flush, merge, orphans, picker,
-        queue::{Job, MaintenanceQueue, MergeStep, Message, Reply, Status, is_paused, millis},
+        queue::{Job, JobMessage, JobReply, MaintenanceQueue, MaintenanceStatus, MergeStep, is_paused, millis},
         reencrypt,
         state::MaintenanceState,
     },
@@ -32,12 +32,12 @@ pub(crate) fn start(state: MaintenanceState) -> MaintenanceQueue {
 
 /// The task; see the module documentation.
 struct MaintenanceTask {
-    received: mpsc::UnboundedReceiver<Message>,
-    /// For merges, which send their steps. Weak, so that the task ends when nobody else can send.
-    messages: mpsc::WeakUnboundedSender<Message>,
+    received: mpsc::UnboundedReceiver<JobMessage>,
+    /// For merges, which send their steps. Weak, so that the task ends when its queues are dropped.
+    messages: mpsc::WeakUnboundedSender<JobMessage>,
     /// Jobs that wait until the running merge has written its object.
-    put_off: VecDeque<Message>,
-    status: Arc<Status>,
+    put_off: VecDeque<JobMessage>,
+    status: Arc<MaintenanceStatus>,
     state: MaintenanceState,
     is_closed: bool,
 }
@@ -50,7 +50,7 @@ impl MaintenanceTask {
         }
     }
 
-    async fn next(&mut self) -> Option<Message> {
+    async fn next(&mut self) -> Option<JobMessage> {
         let is_putting = self.state.merge.as_ref().is_some_and(|merge| merge.is_putting);
         if !is_putting && let Some(message) = self.put_off.pop_front() {
             return Some(message);
@@ -65,8 +65,8 @@ impl MaintenanceTask {
         }
     }
 
-    async fn handle(&mut self, message: Message) {
-        let Message { core, job } = message;
+    async fn handle(&mut self, message: JobMessage) {
+        let JobMessage { core, job } = message;
         let answer = {
             let _fail_on_panic = FailOnPanic(&core);
             self.status.is_running.store(true, Ordering::Release);
@@ -118,7 +118,7 @@ impl MaintenanceTask {
                 // Rewritten segments may need a new graph.
                 if let Some(queue) = self.messages.upgrade().filter(|_| picker::is_due(core, self.state.merge.as_ref()))
                 {
-                    let _task_has_ended = queue.send(Message { core: HeldCore::new(core), job: Job::RunDue(None) });
+                    let _task_has_ended = queue.send(JobMessage { core: HeldCore::new(core), job: Job::RunDue(None) });
                 }
                 self.outcome(core, reply, outcome)
             }
@@ -172,7 +172,7 @@ impl MaintenanceTask {
     fn outcome<T: Send + 'static>(
         &self,
         core: &NamespaceCore,
-        reply: Reply<Result<T, Error>>,
+        reply: JobReply<Result<T, Error>>,
         outcome: Result<T, Error>,
     ) -> Answer {
         if let Err(error) = &outcome {
@@ -196,7 +196,7 @@ impl MaintenanceTask {
 /// Answers the caller of a job.
 type Answer = Box<dyn FnOnce() + Send>;
 
-fn answer<T: Send + 'static>(reply: Reply<T>, value: T) -> Answer {
+fn answer<T: Send + 'static>(reply: JobReply<T>, value: T) -> Answer {
     Box::new(move || {
         let _caller_has_gone = reply.send(value);
     })

@@ -37,7 +37,7 @@ struct State {
     base: AuditPosition,
     /// Marks of the commits since then, oldest first.
     marks: VecDeque<AuditPosition>,
-    /// Records of the newest of them that the audit log does not have yet.
+    /// Records of the newest of them that the audit log has not acknowledged. After a restart it may have some of them.
     pending: VecDeque<(AuditPosition, Vec<u8>)>,
 }
 
@@ -59,7 +59,8 @@ impl AuditOutbox {
         Self { incarnation, keyspace, state: Mutex::new(state), delivering, delivery, is_checked }
     }
 
-    /// Adds records of durable commits, in order. `totals` are those after the last commit.
+    /// Adds records of durable commits, in order. `totals` are those after the last of them, which each of them gets: a
+    /// checkpoint covers a batch as a whole. Only the writer calls this, one batch after the other.
     pub(crate) fn push(&self, records: Vec<(CommitNo, Vec<u8>)>, totals: Totals) {
         let mut digest = self.newest().digest;
         let mut marked = Vec::with_capacity(records.len());
@@ -97,7 +98,7 @@ impl AuditOutbox {
         self.state().find(commit).ok_or(Error::Corrupt { what: "digest of a commit", at: 0 })
     }
 
-    /// Moves the base to a commit up to which a new checkpoint covers everything.
+    /// Moves the base to a commit up to which a new checkpoint covers everything. Its records have been delivered.
     pub(crate) fn covered(&self, commit: CommitNo) {
         let mut state = self.state();
         if let Some(base) = state.find(commit) {
@@ -123,7 +124,7 @@ impl AuditOutbox {
         self.is_checked.store(true, Ordering::Release);
     }
 
-    /// Makes sure that the audit log matches this namespace. It is asked until the first success.
+    /// Makes sure that the audit log matches this namespace: asks it on each call until one check succeeds.
     ///
     /// # Errors
     /// [`Error::RolledBack`]; errors of the sink.
@@ -150,7 +151,8 @@ impl AuditOutbox {
         self.deliver_through(sink, CommitNo(u64::MAX)).await
     }
 
-    /// Delivers records up to a commit: a flush does not wait for records that arrived after it froze the memtable.
+    /// Delivers records up to a commit, so that a flush does not deliver those that arrived after it froze the memtable.
+    /// It may wait for a delivery that runs. The sink ignores a record whose commit it has.
     ///
     /// # Errors
     /// As [`deliver`](Self::deliver).

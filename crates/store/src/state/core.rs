@@ -173,7 +173,7 @@ impl Deref for HeldCore {
     }
 }
 
-/// Starts a task that waits for messages until nobody can send one any more.
+/// Starts a task that waits for messages until no sender is left.
 pub(crate) fn spawn_receiver(task: impl Future<Output = ()> + Send + 'static) {
     // Outside the tracker, which a shutdown waits for: each message holds a token of it instead.
     tokio::runtime::Handle::current().spawn(task);

@@ -32,12 +32,12 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Queue of a namespace's writer. The writer ends when the queue is closed or dropped.
 pub(crate) struct WriteQueue {
-    messages: mpsc::Sender<Message>,
+    messages: mpsc::Sender<WriteMessage>,
     /// Cancelled once the writer has ended.
     ended: CancellationToken,
 }
 
-enum Message {
+enum WriteMessage {
     Write(HeldCore, Box<QueuedWrite>),
     /// Looks whether something is due, as after a write.
     Wake(HeldCore),
@@ -97,7 +97,7 @@ impl WriteQueue {
             return Err(Error::Closing);
         }
         core.shared.counters.queued.fetch_add(1, Ordering::Relaxed);
-        self.messages.try_send(Message::Write(HeldCore::new(core), Box::new(write))).map_err(|refused| {
+        self.messages.try_send(WriteMessage::Write(HeldCore::new(core), Box::new(write))).map_err(|refused| {
             core.shared.counters.queued.fetch_sub(1, Ordering::Relaxed);
             match refused {
                 TrySendError::Full(_) => Error::QueueFull(limits::WRITES_QUEUED_MAX),
@@ -109,19 +109,19 @@ impl WriteQueue {
     /// Starts maintenance and indexing if something is due after the log was replayed.
     pub(crate) fn wake(&self, core: &Arc<NamespaceCore>) {
         // A full queue wakes the writer as well, and an ended one has nothing to do.
-        let _refused = self.messages.try_send(Message::Wake(HeldCore::new(core)));
+        let _refused = self.messages.try_send(WriteMessage::Wake(HeldCore::new(core)));
     }
 
     /// Waits until the writer has completed what it accepted and has ended.
     pub(crate) async fn close(&self, core: &Arc<NamespaceCore>) {
-        let _ended_already = self.messages.send(Message::Close(HeldCore::new(core))).await;
+        let _ended_already = self.messages.send(WriteMessage::Close(HeldCore::new(core))).await;
         self.ended.cancelled().await;
     }
 }
 
 /// The writer's task.
 struct Writer {
-    received: mpsc::Receiver<Message>,
+    received: mpsc::Receiver<WriteMessage>,
     /// Writes for the next entry, oldest first.
     waiting: VecDeque<QueuedWrite>,
     maintenance: MaintenanceQueue,
@@ -137,17 +137,17 @@ impl Writer {
         }
     }
 
-    async fn handle(&mut self, message: Message) {
+    async fn handle(&mut self, message: WriteMessage) {
         let core = match message {
-            Message::Write(core, write) => {
+            WriteMessage::Write(core, write) => {
                 self.waiting.push_back(*write);
                 core
             }
-            Message::Wake(core) => {
+            WriteMessage::Wake(core) => {
                 self.start_what_is_due(&core);
                 return;
             }
-            Message::Close(core) => {
+            WriteMessage::Close(core) => {
                 self.close(&core);
                 return;
             }
@@ -192,9 +192,9 @@ impl Writer {
     fn receive_waiting(&mut self) -> bool {
         while self.waiting.len() < limits::WRITES_PER_ENTRY_MAX {
             match self.received.try_recv() {
-                Ok(Message::Write(_, write)) => self.waiting.push_back(*write),
-                Ok(Message::Wake(_)) => {}
-                Ok(Message::Close(_)) => return true,
+                Ok(WriteMessage::Write(_, write)) => self.waiting.push_back(*write),
+                Ok(WriteMessage::Wake(_)) => {}
+                Ok(WriteMessage::Close(_)) => return true,
                 Err(_) => break,
             }
         }
@@ -210,7 +210,7 @@ impl Writer {
     fn close(&mut self, core: &NamespaceCore) {
         self.received.close();
         while let Ok(message) = self.received.try_recv() {
-            if let Message::Write(_, write) = message {
+            if let WriteMessage::Write(_, write) = message {
                 self.waiting.push_back(*write);
             }
         }
