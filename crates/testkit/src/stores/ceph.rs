@@ -45,7 +45,10 @@ impl Ceph {
         let address = format!("[v1:{monitor_address}]");
         run(&code, folder.path(), &["monmaptool", "--create", "--addv", "a", &address, "--fsid", &fsid, "monmap"]);
         run(&code, folder.path(), &["ceph-mon", "-i", "a", "--mkfs", "--monmap", "monmap"]);
-        let monitor = spawn(&code, folder.path(), &["ceph-mon", "-i", "a", "-f"]);
+        let mut monitor = spawn(&code, folder.path(), &["ceph-mon", "-i", "a", "-f"]);
+        // Without a monitor, everything else would wait for it for five minutes and then not say why.
+        let log = folder.path().join("mon.a.log");
+        wait_until("the monitor", &log, &mut monitor, Ends::Never, || listens(monitor_address));
         let mut ceph =
             Self { code, gateway_address, gateway: None, osds: [const { None }; OSDS], _monitor: monitor, folder };
         for osd in 0..OSDS {
@@ -197,7 +200,8 @@ fn uuid() -> String {
 }
 
 /// Writes the configuration: small, quick to detect a failed daemon, and without keys, since everything is on the
-/// loopback. The monitor uses its older protocol, because the gateway cannot connect without a key by the newer one.
+/// loopback. The monitor uses its older protocol, because the gateway cannot connect without a key by the newer one. It
+/// runs however full the disk is: by default it ends when a twentieth is free, which on a large shared disk is plenty.
 fn configure(code: &Path, folder: &Path, fsid: &str, monitor: SocketAddr, gateway: SocketAddr) {
     let (code, here) = (code.display(), folder.display());
     let libraries = format!("{code}/usr/lib/x86_64-linux-gnu");
@@ -227,8 +231,8 @@ osd pool default pg autoscale mode = off
 osd crush chooseleaf type = 0
 mon max pg per osd = 5000
 mon data = {here}/mon
-mon data avail crit = 1
-mon data avail warn = 1
+mon data avail crit = -1
+mon data avail warn = -1
 mon osd min down reporters = 1
 mon osd reporter subtree level = osd
 mon osd down out interval = 0
