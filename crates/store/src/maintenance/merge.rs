@@ -57,7 +57,7 @@ pub(super) fn start(
 }
 
 fn send(messages: &UnboundedSender<JobMessage>, core: &Arc<NamespaceCore>, step: MergeStep) {
-    let _namespace_is_closed = messages.send(JobMessage { core: HeldCore::new(core), job: Job::Merge(step) });
+    let _namespace_is_closed = messages.send(JobMessage { core: HeldCore::new(core), job: Box::new(Job::Merge(step)) });
 }
 
 async fn build(core: &NamespaceCore, inputs: &[LiveSegment]) -> Result<Option<BuiltMerge>, Error> {

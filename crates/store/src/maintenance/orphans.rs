@@ -10,15 +10,12 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// Deletes orphans. Returns whether none is left. No
-/// merge writes its object meanwhile: thus an object that is not named now never will be.
+/// Deletes orphans. Returns whether none is left. No merge writes its object meanwhile, so that an object that is not
+/// named now never will be.
 ///
 /// # Errors
 /// The error that stopped it.
 pub(super) async fn collect(core: &Arc<NamespaceCore>, state: &mut MaintenanceState) -> Result<bool, Error> {
-    if !core.is_open() {
-        return Ok(false);
-    }
     delete_obsolete(core, state, false).await?;
     if !state.orphan_free {
         core.journal.release_uncommitted(&state.kept_objects());

@@ -42,7 +42,8 @@ pub(super) struct MaintenanceStatus {
 /// A job, with the namespace that it is for.
 pub(super) struct JobMessage {
     pub(super) core: HeldCore,
-    pub(super) job: Job,
+    /// Boxed, because an idle namespace has room for some messages.
+    pub(super) job: Box<Job>,
 }
 
 pub(super) type JobReply<T> = oneshot::Sender<T>;
@@ -216,7 +217,7 @@ impl MaintenanceQueue {
 
     fn send(&self, core: &Arc<NamespaceCore>, job: Job) {
         // If the task has ended, the reply is dropped with the message, and its caller learns of it.
-        let _task_has_ended = self.messages.send(JobMessage { core: HeldCore::new(core), job });
+        let _task_has_ended = self.messages.send(JobMessage { core: HeldCore::new(core), job: Box::new(job) });
     }
 }
 

@@ -70,7 +70,7 @@ impl MaintenanceTask {
         let answer = {
             let _fail_on_panic = FailOnPanic(&core);
             self.status.is_running.store(true, Ordering::Release);
-            let answer = self.run_job(&core, job).await;
+            let answer = self.run_job(&core, *job).await;
             self.status.orphan_free.store(self.state.orphan_free, Ordering::Release);
             self.status.obsolete.store(self.state.obsolete.len(), Ordering::Release);
             self.status.is_running.store(false, Ordering::Release);
@@ -102,7 +102,8 @@ impl MaintenanceTask {
                 self.outcome(core, reply, outcome)
             }
             Job::CollectOrphans(reply) => {
-                let outcome = orphans::collect(core, state).await;
+                // A namespace that closes is swept another time.
+                let outcome = if core.is_open() { orphans::collect(core, state).await } else { Ok(false) };
                 self.outcome(core, reply, outcome)
             }
             Job::ReencryptObjects(reply) => {
@@ -118,7 +119,8 @@ impl MaintenanceTask {
                 // Rewritten segments may need a new graph.
                 if let Some(queue) = self.messages.upgrade().filter(|_| picker::is_due(core, self.state.merge.as_ref()))
                 {
-                    let _task_has_ended = queue.send(JobMessage { core: HeldCore::new(core), job: Job::RunDue(None) });
+                    let _task_has_ended =
+                        queue.send(JobMessage { core: HeldCore::new(core), job: Box::new(Job::RunDue(None)) });
                 }
                 self.outcome(core, reply, outcome)
             }
