@@ -123,9 +123,15 @@ async fn objects_that_no_checkpoint_names_are_swept() {
 async fn a_closing_server_finishes_accepted_writes() {
     let mut env = TestEnv::new(UNLIMITED).await;
     let handle = env.enter::<Ingest>(NAMESPACE).await;
+    let core = env.stores.only().core.clone();
+    let publishing = core.published.lock().await;
     let mut write = Box::pin(handle.append(vec![Draft::new("a", "words").upsert()], &Audience::Everything, line()));
-    assert!(futures::poll!(write.as_mut()).is_pending());
-    env.stores.close().await;
+    assert!(futures::poll!(write.as_mut()).is_pending(), "the writer waits for the publish lock");
+    let mut closing = Box::pin(env.stores.close());
+    assert!(futures::poll!(closing.as_mut()).is_pending(), "closing waits for the writer");
+    drop(publishing);
+    drop(core);
+    closing.await;
     write.await.unwrap();
     let late = handle.append(vec![Draft::new("b", "words").upsert()], &Audience::Everything, line()).await.unwrap_err();
     assert!(matches!(late, Error::Closing));
