@@ -30,7 +30,8 @@ impl Namespace {
         if core.outbox.waiting() > 0 {
             core.deliver_audit_soon();
         }
-        writer.wake(&core);
+        maintenance.start_if_due(&core);
+        writer.start_indexing_if_due(&core);
         Self { core, maintenance, writer, ownership: OwnershipCheck::default(), last_used: AtomicU64::new(0) }
     }
 

@@ -39,6 +39,11 @@ impl IndexingTask {
     }
 }
 
+/// Whether enough rows wait to be indexed.
+pub(super) fn is_due(core: &NamespaceCore) -> bool {
+    due(&core.version(), core.shared.config.flush_rows_max).is_some()
+}
+
 /// Makes the writer wait while more rows are unindexed than a search should have to index.
 pub(super) async fn throttle(core: &NamespaceCore) {
     while core.version().unindexed_rows() > UNINDEXED_ROWS_MAX {

@@ -106,10 +106,12 @@ impl WriteQueue {
         })
     }
 
-    /// Starts maintenance and indexing if something is due after the log was replayed.
-    pub(crate) fn wake(&self, core: &Arc<NamespaceCore>) {
-        // A full queue wakes the writer as well, and an ended one has nothing to do.
-        let _refused = self.messages.try_send(WriteMessage::Wake(HeldCore::new(core)));
+    /// Starts indexing if enough rows wait after the log was replayed.
+    pub(crate) fn start_indexing_if_due(&self, core: &Arc<NamespaceCore>) {
+        if indexing::is_due(core) {
+            // A full queue starts it as well, and a writer that has ended has nothing to do.
+            let _refused = self.messages.try_send(WriteMessage::Wake(HeldCore::new(core)));
+        }
     }
 
     /// Waits until the writer has completed what it accepted and has ended.
